@@ -58,14 +58,14 @@ def main(
     kinds = _chosen(only, float("inf") if everything else minutes * 60, number)
     begun = time.monotonic()
 
-    def say(what: str) -> None:
+    def log_progress(what: str) -> None:
         console.print(f"[dim]{time.monotonic() - begun:7.1f} s[/]  {what}")
 
     # The crowd's own connections would tell of every strike between the lines that do.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    say(f"seed {number}, {minutes:g} minutes, {len(kinds)} kinds of faults")
+    log_progress(f"seed {number}, {minutes:g} minutes, {len(kinds)} kinds of faults")
     with tempfile.TemporaryDirectory(prefix="parley-faults-") as folder:
-        report = asyncio.run(run(keep or Path(folder), number, minutes * 60, kinds=kinds, say=say))
+        report = asyncio.run(run(keep or Path(folder), number, minutes * 60, kinds=kinds, log_progress=log_progress))
     _show(report)
     if result is not None:
         result.write_text(json.dumps(asdict(report), indent=2) + "\n")

@@ -68,17 +68,17 @@ class Crowd(Workload):
         """Return the devices that keep a stream of the SDK open all the time, one of each user."""
         return [talker.who for talker in self.talkers if isinstance(talker, SdkTalker)]
 
-    async def talk(self, going_on: Callable[[], bool]) -> None:
-        """Send messages while `going_on` returns true, then finish the sends in progress."""
+    async def talk(self, is_running: Callable[[], bool]) -> None:
+        """Send messages while `is_running` returns true, then finish the sends in progress."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(super().talk(going_on))
+            group.create_task(super().talk(is_running))
             guest = self._guest.user_id
-            group.create_task(remove_and_add(self._admin, guest, self._club, self._random, going_on, self.errors))
-            group.create_task(self._revoke_devices(going_on))
+            group.create_task(remove_and_add(self._admin, guest, self._club, self._random, is_running, self.errors))
+            group.create_task(self._revoke_devices(is_running))
 
-    async def _revoke_devices(self, going_on: Callable[[], bool]) -> None:
+    async def _revoke_devices(self, is_running: Callable[[], bool]) -> None:
         number = 0
-        while going_on():
+        while is_running():
             number += 1
             name = f"spy {number}"
             spy: RawDevice = await retry_while_unavailable(partial(self._world.add_device, self._admin), self.errors)

@@ -17,13 +17,13 @@ MOVES: Final = (1.0, 4.0)
 
 
 async def remove_and_add(
-    admin: RawDevice, guest: str, group: str, random: Random, going_on: Callable[[], bool], errors: list[str]
+    admin: RawDevice, guest: str, group: str, random: Random, is_running: Callable[[], bool], errors: list[str]
 ) -> None:
-    """Remove the user `guest` from a group and add it again while `going_on` returns true; it is a member in the end.
+    """Remove the user `guest` from a group and add it again while `is_running` returns true; it is a member in the end.
 
     What is refused for good goes to `errors`.
     """
-    while going_on():
+    while is_running():
         for request in (
             conversation_pb2.RemoveMemberRequest(request_id=new_id(), conversation_id=group, user_id=guest),
             conversation_pb2.AddMembersRequest(request_id=new_id(), conversation_id=group, member_ids=[guest]),

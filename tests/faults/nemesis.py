@@ -99,7 +99,7 @@ def find_kinds(*names: str) -> list[Kind]:
 
 
 class Nemesis:
-    """Inject faults and record each in the journal; `say` is called when one begins."""
+    """Inject faults and record each in the journal; `log_progress` is called when one begins."""
 
     def __init__(
         self,
@@ -107,15 +107,15 @@ class Nemesis:
         journal: Journal,
         random: Random,
         kinds: Sequence[Kind] = KINDS,
-        say: Callable[[str], object] = lambda _: None,
+        log_progress: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._cluster = cluster
         self._journal = journal
         self._random = random
         self._kinds = kinds
-        self._say = say
+        self._log_progress = log_progress
 
-    async def rage(self, seconds: float, strikes: int = 0) -> None:
+    async def inject_faults(self, seconds: float, strikes: int = 0) -> None:
         """Strike until the time is up and at least `strikes` times; a fault in progress is always healed."""
         until = time.monotonic() + seconds
 
@@ -143,7 +143,7 @@ class Nemesis:
     async def strike(self, kind: Kind) -> None:
         """Strike once and heal the fault."""
         in_flight, at = await self._some_in_flight(), time.monotonic()
-        self._say(f"{kind.name}, {in_flight} sends in flight")
+        self._log_progress(f"{kind.name}, {in_flight} sends in flight")
         async with kind.strike(self._cluster, self._random):
             await asyncio.sleep(kind.lasts)
         await self._check_all_running(kind)

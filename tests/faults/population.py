@@ -33,8 +33,8 @@ class Population:
     sign_ups: SignUps
     album: Album | None
 
-    async def act(self, going_on: Callable[[], bool]) -> None:
-        """Let all users act while `going_on` returns true."""
+    async def act(self, is_running: Callable[[], bool]) -> None:
+        """Let all users act while `is_running` returns true."""
         uploaders = self.album.uploaders if self.album is not None else ()
         acts: list[Act] = [
             self.crowd.talk,
@@ -45,7 +45,7 @@ class Population:
         ]
         async with asyncio.TaskGroup() as group:
             for act in acts:
-                group.create_task(act(going_on))
+                group.create_task(act(is_running))
 
     @property
     def tokens(self) -> list[str]:

@@ -35,11 +35,13 @@ async def run(
     sabotage: str = "",
     files: bool = True,
     deadlines: Deadlines = Deadlines(),  # noqa: B008  it is frozen
-    say: Callable[[str], object] = lambda _: None,
+    log_progress: Callable[[str], object] = lambda _: None,
 ) -> Report:
     """Send, exchange `files`, and strike for `seconds`, and longer until there were `strikes` faults."""
     random, report = Random(seed), Report(seed, seconds)
-    say("starting MongoDB, etcd, Valkey, SeaweedFS, three chat servers, two of presence, media and notify, and Envoy")
+    log_progress(
+        "starting MongoDB, etcd, Valkey, SeaweedFS, three chat servers, two of presence, media and notify, and Envoy"
+    )
     async with (
         _receive_traces() as receiver,
         Cluster(
@@ -51,11 +53,11 @@ async def run(
         ) as cluster,
         open_population(cluster, random, seed, rate, files=files) as population,
     ):
-        nemesis = Nemesis(cluster, population.crowd.journal, random, kinds, say)
+        nemesis = Nemesis(cluster, population.crowd.journal, random, kinds, log_progress)
         await _act_while_it_strikes(population, nemesis, seconds, strikes)
-        say("waiting until all is answered and delivered, and until files that nothing needs are gone")
+        log_progress("waiting until all is answered and delivered, and until files that nothing needs are gone")
         await assess(report, population, nemesis, deadlines)
-        say("searching logs, traces and metrics for content and secrets")
+        log_progress("searching logs, traces and metrics for content and secrets")
         await find_leaks(report, population, cluster, receiver)
         report.errors += cluster.complaints
     return report
@@ -70,9 +72,9 @@ async def _receive_traces() -> AsyncIterator[OtlpReceiver]:
 async def _act_while_it_strikes(population: Population, nemesis: Nemesis, seconds: float, strikes: int) -> None:
     struck, until = population.crowd.journal.struck, time.monotonic() + seconds
 
-    def going_on() -> bool:
+    def is_running() -> bool:
         return time.monotonic() < until or len(struck) < strikes
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(population.act(going_on))
-        group.create_task(nemesis.rage(seconds, strikes))
+        group.create_task(population.act(is_running))
+        group.create_task(nemesis.inject_faults(seconds, strikes))

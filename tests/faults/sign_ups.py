@@ -35,9 +35,9 @@ class SignUps:
         self._channel = world.channel(world.stack.door)
         self._random = random
 
-    async def work(self, going_on: Callable[[], bool]) -> None:
-        """Sign up users while `going_on` returns true."""
-        while going_on():
+    async def work(self, is_running: Callable[[], bool]) -> None:
+        """Sign up users while `is_running` returns true."""
+        while is_running():
             await asyncio.sleep(self._random.uniform(*PAUSES))
             await self._live()
 

@@ -64,11 +64,11 @@ class Workload:
         await gather_limited(connect, talkers, limit=AT_ONCE)
         self.talkers += talkers
 
-    async def talk(self, going_on: Callable[[], bool]) -> None:
-        """Let the talkers send messages at random while `going_on` returns true."""
+    async def talk(self, is_running: Callable[[], bool]) -> None:
+        """Let the talkers send messages at random while `is_running` returns true."""
         theirs = {talker.name: self._conversations_of(talker) for talker in self.talkers}
         said = Counter[str]()
-        while going_on():
+        while is_running():
             await asyncio.sleep(self._random.expovariate(self._rate))
             talker = self._random.choice(self.talkers)
             if self._waiting(talker) < UNANSWERED:

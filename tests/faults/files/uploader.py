@@ -60,9 +60,9 @@ class Uploader:
         """Return the device."""
         return self.media.device
 
-    async def work(self, going_on: Callable[[], bool], pause: float) -> None:
-        """Do things at random while `going_on` returns true, with about `pause` seconds between them."""
-        while going_on():
+    async def work(self, is_running: Callable[[], bool], pause: float) -> None:
+        """Do things at random while `is_running` returns true, with about `pause` seconds between them."""
+        while is_running():
             await asyncio.sleep(self._random.expovariate(1 / pause))
             [action] = self._random.choices(list(self._actions), list(self._actions.values()))
             try:

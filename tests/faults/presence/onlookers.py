@@ -94,10 +94,10 @@ class Onlookers:
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 
-    async def come_and_go(self, going_on: Callable[[], bool]) -> None:
-        """Let the restless users come and go while `going_on` returns true; each ends in another state."""
+    async def come_and_go(self, is_running: Callable[[], bool]) -> None:
+        """Let the restless users come and go while `is_running` returns true; each ends in another state."""
         restless = self._devices[STEADY:]
-        while going_on():
+        while is_running():
             await asyncio.sleep(self._random.uniform(*STAYS_S) / RESTLESS)
             self._random.choice(restless).state = self._random.choice((ONLINE, BACKGROUND, OFFLINE))
         for device, state in zip(restless, (ONLINE, BACKGROUND, OFFLINE), strict=True):

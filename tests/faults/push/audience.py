@@ -114,24 +114,24 @@ class Audience:
         at = self._random.choice(self._doors)
         return await self._open.enter_async_context(Visitor(device, state, self.journal, at, reads=reads))
 
-    async def take_part(self, going_on: Callable[[], bool]) -> None:
-        """Write, come and go while `going_on` returns true; of those who come and go, two are away in the end."""
+    async def take_part(self, is_running: Callable[[], bool]) -> None:
+        """Write, come and go while `is_running` returns true; of those who come and go, two are away in the end."""
         async with asyncio.TaskGroup() as group:
             for writer in self._writers:
-                group.create_task(self._write(writer, going_on))
+                group.create_task(self._write(writer, is_running))
             for visitor in self._visitors:
-                group.create_task(self._come_and_go(visitor, going_on))
+                group.create_task(self._come_and_go(visitor, is_running))
             guest = self._guest.user_id
-            group.create_task(remove_and_add(self._admin, guest, self._group, self._random, going_on, self.errors))
+            group.create_task(remove_and_add(self._admin, guest, self._group, self._random, is_running, self.errors))
         for visitor, state in zip(self._visitors, (BACKGROUND, OFFLINE, ONLINE), strict=True):
             visitor.state = state
 
-    async def _write(self, writer: RawTalker, going_on: Callable[[], bool]) -> None:
+    async def _write(self, writer: RawTalker, is_running: Callable[[], bool]) -> None:
         directs = [each for each, auditor in self._auditors.items() if auditor is writer.who and each != self._group]
         chat, left, number = "", 0, 0
         # The chats that rest, and until when.
         resting = deque[tuple[str, float]]()
-        while going_on():
+        while is_running():
             await asyncio.sleep(self._random.expovariate(RATE / len(self._writers)))
             if len(self.journal.chat.unanswered) >= UNANSWERED:
                 continue
@@ -162,12 +162,12 @@ class Audience:
         self._auditors[conversation] = writer.who
         return conversation
 
-    async def _come_and_go(self, visitor: Visitor, going_on: Callable[[], bool]) -> None:
-        while going_on():
+    async def _come_and_go(self, visitor: Visitor, is_running: Callable[[], bool]) -> None:
+        while is_running():
             visitor.state = self._random.choice((ONLINE, BACKGROUND, OFFLINE, OFFLINE))
             stays_s = self._random.uniform(*STAYS_S)
             with suppress(AssertionError):
-                await eventually(lambda: not going_on(), stays_s)
+                await eventually(lambda: not is_running(), stays_s)
 
     async def wait_answered(self, timeout: float) -> None:
         """Wait until every send is answered. Raises AssertionError on timeout."""

@@ -38,15 +38,15 @@ class Callers:
         }
         self.succeeded = dict.fromkeys(self._calls, 0)
 
-    async def call(self, going_on: Callable[[], bool]) -> None:
-        """Call while `going_on` returns true."""
+    async def call(self, is_running: Callable[[], bool]) -> None:
+        """Call while `is_running` returns true."""
         async with asyncio.TaskGroup() as group:
             for user in self._users:
-                group.create_task(self._call(user, going_on))
+                group.create_task(self._call(user, is_running))
 
-    async def _call(self, user: SdkTalker, going_on: Callable[[], bool]) -> None:
+    async def _call(self, user: SdkTalker, is_running: Callable[[], bool]) -> None:
         number = 0
-        while going_on():
+        while is_running():
             number += 1
             for name, call in self._calls.items():
                 try:
