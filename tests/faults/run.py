@@ -39,9 +39,7 @@ async def run(
 ) -> Report:
     """Send, exchange `files`, and strike for `seconds`, and longer until there were `strikes` faults."""
     random, report = Random(seed), Report(seed, seconds)
-    log_progress(
-        "starting MongoDB, etcd, Valkey, SeaweedFS, three chat servers, two of presence, media and notify, and Envoy"
-    )
+    log_progress("starting the stores, three chat servers, two of presence, media and notify, and Envoy")
     async with (
         _receive_traces() as receiver,
         Cluster(
