@@ -30,6 +30,8 @@ CROWD = 25
 GROUPS = 40
 # Events of a server that died are claimed after 30 s.
 CLAIMED_S = 60.0
+# Ten thousand pushes take 40 s of a core, of which a busy machine may give a third.
+SENT_S = 120.0
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ async def test_events_queued_while_no_server_runs_are_pushed_once(fragile_world:
     assert count_pushes(pushes, seq, members) == {each.device_id: 1 for each in members}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_ten_thousand_queued_pushes_survive_the_death_of_all_but_redis(
     fragile_world: World, pushes: Pushes
 ) -> None:
@@ -114,7 +116,7 @@ async def test_ten_thousand_queued_pushes_survive_the_death_of_all_but_redis(
         if process.name != "valkey":
             process.kill()
     await asyncio.to_thread(fragile_world.stack.start_processes, 60.0)
-    await pushes.wait_drained(CLAIMED_S)
+    await pushes.wait_drained(CLAIMED_S + SENT_S)
     recorded = [each for each in pushes.recorded(*devices) if each["seq"] == seqs[each["conversation_id"]]]
     assert len({(each["token"], each["collapse_id"]) for each in recorded}) == CROWD * DEVICES * GROUPS == 10_000
 
