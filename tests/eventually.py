@@ -9,7 +9,7 @@ ROUNDS = 20
 """The number of event loop rounds; longer than any chain of tasks that wake each other."""
 
 
-async def eventually(holds: Callable[[], object | Awaitable[object]], timeout: float = 10.0) -> None:
+async def eventually(holds: Callable[[], object | Awaitable[object]], timeout: float = 30.0) -> None:
     """Return as soon as `holds()` is true (an awaitable is awaited). Raises AssertionError after `timeout` seconds.
 
     An AssertionError in `holds` means "not yet"; the last one is raised after the timeout.
