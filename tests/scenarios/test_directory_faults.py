@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from google.protobuf.message import Message
 
+from devstack.services import SERVICES, Services
 from parley.internal.v1 import directory_pb2
 from tests.eventually import eventually
 from tests.raw.directory import Directory
@@ -15,6 +16,12 @@ from tests.scenarios.test_directory import REQUESTS
 from tests.scenarios.test_frozen_store import frozen
 
 pytestmark = [pytest.mark.scenario, pytest.mark.fault]
+
+
+@pytest.fixture(scope="module")
+def fragile_services() -> Services:
+    """All services: chat answers some of the calls only if there are media, presence and notify servers."""
+    return SERVICES
 
 
 async def test_calls_during_store_freeze_are_refused_with_retry_delay(fragile_world: World) -> None:
