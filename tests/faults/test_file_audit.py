@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from devstack.services import SERVICES, with_replicas
+from devstack.services import CHAT, MEDIA
 from devstack.stack import Stack
 from tests.faults.files.album import Album
 from tests.faults.files.judge import broken_file_promises
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("small"), services=with_replicas(SERVICES, "chat", 1)) as stack:
+    with Stack(tmp_path_factory.mktemp("small"), chat_servers=1, services=(CHAT, MEDIA)) as stack:
         yield stack
 
 

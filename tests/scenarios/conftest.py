@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from devstack.errors import ProcessFailed
-from devstack.services import CHAT
+from devstack.services import CHAT, Services
 from devstack.stack import Stack
 from tests.loop import Loop
 from tests.raw.catalog import CatalogServer, serve_catalog
@@ -62,10 +62,17 @@ async def catalog(catalog_stack: Stack) -> AsyncIterator[CatalogServer]:
 
 
 @pytest.fixture(scope="module")
-def fragile_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def fragile_services() -> Services:
+    """The services of `fragile_stack`; a file that needs more than chat has a fixture of this name."""
+    return (CHAT,)
+
+
+@pytest.fixture(scope="module")
+def fragile_stack(tmp_path_factory: pytest.TempPathFactory, fragile_services: Services) -> Iterator[Stack]:
     """A system that the tests of one file may break."""
     environment = {**ENVIRONMENT, "PARLEY_DRAIN_SECONDS": str(DRAIN_S)}
-    with Stack(tmp_path_factory.mktemp("fragile"), chat_servers=3, environment=environment) as stack:
+    folder = tmp_path_factory.mktemp("fragile")
+    with Stack(folder, chat_servers=3, services=fragile_services, environment=environment) as stack:
         yield stack
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from devstack.servers.service import ServiceReplica
+from devstack.services import SERVICES, Services
 from parley.chat.v1 import account_pb2, conversation_pb2, entry_pb2
 from parley.presence.v1 import presence_pb2
 from tests.eventually import eventually
@@ -28,6 +29,12 @@ SENDS_PER_SECOND = 8
 # The command, from its start to the answer of the servers, on a busy machine.
 COMMAND_S = 30.0
 PAYLOAD = 60_000
+
+
+@pytest.fixture(scope="module")
+def fragile_services() -> Services:
+    """All services."""
+    return SERVICES
 
 
 class Operator:

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from devstack.servers.service import ServiceReplica
-from devstack.services import CHAT
+from devstack.services import CHAT, SERVICES, Services
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2
 from tests.eventually import eventually
@@ -32,6 +32,12 @@ EXAMPLES: Final = dict(
         re.DOTALL | re.MULTILINE,
     )
 )
+
+
+@pytest.fixture(scope="module")
+def fragile_services() -> Services:
+    """All services."""
+    return SERVICES
 
 
 async def run_example(name: str, **variables: str) -> str:

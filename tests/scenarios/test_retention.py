@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from devstack.services import CHAT, MEDIA
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.eventually import eventually
@@ -26,7 +27,12 @@ NOT_FOUND = ("NOT_FOUND", "MESSAGE_NOT_FOUND")
 def short_retention_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system that keeps content for three seconds by default."""
     environment = {"PARLEY_RETENTION": "3s", "PARLEY_RETENTION_PAUSE_SECONDS": "0.2"}
-    with Stack(tmp_path_factory.mktemp("short_retention_stack"), chat_servers=2, environment=environment) as stack:
+    with Stack(
+        tmp_path_factory.mktemp("short_retention_stack"),
+        chat_servers=2,
+        services=(CHAT, MEDIA),
+        environment=environment,
+    ) as stack:
         yield stack
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from devstack.services import CHAT, MEDIA, SERVICES, Services
 from devstack.stack import Stack
 from tests.footprint import MIB, files_open_for_writing, memory_growth_below, written_bytes
 from tests.raw.device import RawDevice
@@ -18,6 +19,12 @@ from tests.raw.world import World
 
 # The log of a server is on the disk.
 LOGGED: Final = MIB
+
+
+@pytest.fixture(scope="module")
+def fragile_services() -> Services:
+    """All services."""
+    return SERVICES
 
 
 class Files:
@@ -90,7 +97,7 @@ def fresh_stack(tmp_path: Path) -> Iterator[Stack]:
     """A new system, whose media server has an empty folder for temporary files."""
     (tmp_path / "temporary").mkdir()
     environment_of = {"media-1": {"TMPDIR": str(tmp_path / "temporary")}}
-    with Stack(tmp_path / "stack", 1, environment_of=environment_of) as stack:
+    with Stack(tmp_path / "stack", 1, services=(CHAT, MEDIA), environment_of=environment_of) as stack:
         yield stack
     # The last folders of tests are kept, but not gigabytes of files.
     shutil.rmtree(tmp_path / "stack/data/seaweedfs")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import grpc
 import pytest
 
+from devstack.services import CHAT, MEDIA
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import media_pb2 as catalog_pb2
@@ -48,7 +49,9 @@ PATIENCE = 60
 @pytest.fixture(scope="module")
 def hurried_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system in which files are removed after seconds."""
-    with Stack(tmp_path_factory.mktemp("hurried"), chat_servers=2, environment=HURRIED) as stack:
+    with Stack(
+        tmp_path_factory.mktemp("hurried"), chat_servers=2, services=(CHAT, MEDIA), environment=HURRIED
+    ) as stack:
         yield stack
 
 

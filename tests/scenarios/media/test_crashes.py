@@ -19,7 +19,7 @@ import grpc
 import pytest
 
 from devstack.servers.service import ServiceReplica
-from devstack.services import SERVICES, with_replicas
+from devstack.services import CHAT, MEDIA, with_replicas
 from devstack.stack import Stack
 from media_service.model.media import PART_BYTES
 from media_service.storage.media_store import MongoMediaStore
@@ -70,7 +70,7 @@ class Gated:
 
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
-    services = with_replicas(with_replicas(SERVICES, "chat", 1), "media", 2)
+    services = with_replicas(with_replicas((CHAT, MEDIA), "chat", 1), "media", 2)
     with ExitStack() as open_:
         gates = [open_.enter_context(S3Gate()) for _ in range(2)]
         environment_of = {f"media-{number}": {"PARLEY_S3_URL": gate.url} for number, gate in enumerate(gates, start=1)}

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from devstack.services import CHAT, MEDIA
 from devstack.stack import Stack
 from parley.media.v1 import media_pb2
 from tests.eventually import eventually
@@ -42,7 +43,9 @@ PATIENCE = 60
 @pytest.fixture(scope="module")
 def limited_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system with small limits, in which messages are removed after seconds."""
-    with Stack(tmp_path_factory.mktemp("limited"), chat_servers=1, environment=LIMITED) as stack:
+    with Stack(
+        tmp_path_factory.mktemp("limited"), chat_servers=1, services=(CHAT, MEDIA), environment=LIMITED
+    ) as stack:
         yield stack
 
 

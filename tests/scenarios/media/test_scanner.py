@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from devstack.services import CHAT, MEDIA
 from devstack.stack import Stack
 from parley.internal.v1 import media_pb2 as catalog_pb2
 from parley.media.v1 import media_pb2
@@ -87,7 +88,9 @@ def scanned_stack(tmp_path_factory: pytest.TempPathFactory, scanner: ScannerServ
         "PARLEY_MEDIA_SCAN_RETRY_SECONDS": "0.5",
         "PARLEY_MEDIA_COLLECTION_PAUSE_SECONDS": "0.2",
     }
-    with Stack(tmp_path_factory.mktemp("scanned"), chat_servers=1, environment=environment) as stack:
+    with Stack(
+        tmp_path_factory.mktemp("scanned"), chat_servers=1, services=(CHAT, MEDIA), environment=environment
+    ) as stack:
         yield stack
 
 

@@ -6,8 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from devstack.services import SERVICES, Services
 from tests.raw.pushes import Pushes
 from tests.raw.world import World
+
+
+@pytest.fixture(scope="module")
+def fragile_services() -> Services:
+    """All services."""
+    return SERVICES
 
 
 @pytest.fixture
