@@ -29,8 +29,8 @@ from tests.restarts import restart_in_turn
 pytestmark = pytest.mark.fault
 
 USERS: Final = 300
-# Messages a second that they are to send. Two cores that run all servers and all users carry the first while 100 devices
-# move; with the second they are busy for minutes, and it shows what is kept then.
+# Messages a second that they are to send. Two cores that run all servers and all users carry the first while 100
+# devices move; with the second they are busy for minutes, and it shows what is kept then.
 RATE: Final = 20.0
 MANY: Final = 50.0
 CALLERS: Final = 4
