@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from devstack.certificates import DOOR, TRUST_DOMAIN, StackCertificates
 from devstack.envoy_secrets import render_secrets
@@ -12,12 +13,15 @@ from devstack.envoy_template import render_configuration
 from devstack.issuer import Issuer
 from devstack.local_http import fetch
 from devstack.ports import LOOPBACK, Ports
-from devstack.s3 import S3Address
+from devstack.s3 import BUCKET, S3Address
 from devstack.services import Services
 from devstack.tracing import Tracing
 from servicekit.transport import GATEWAY
 
 _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+# Above any load of one machine: benchmarks and tests bring more devices than a pod takes.
+_MAX_CONNECTIONS: Final = 100_000
+_MAX_HEAP_BYTES: Final = 16 << 30
 
 
 class EnvoyConfig:
@@ -49,6 +53,10 @@ class EnvoyConfig:
             "MEDIA_PORT": ports.media,
             "S3_HOST": s3.host if s3 else "",
             "S3_PORT": s3.port if s3 else 0,
+            "S3_BUCKET": BUCKET,
+            "TRUSTED_HOPS": 0,
+            "MAX_CONNECTIONS": _MAX_CONNECTIONS,
+            "MAX_HEAP_BYTES": _MAX_HEAP_BYTES,
             "ADMIN_PORT": ports.envoy_admin,
             "ISSUER": issuer.name,
             "AUDIENCE": issuer.audience,

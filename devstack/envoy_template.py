@@ -66,6 +66,8 @@ def render_configuration(
     if CHAT.name not in {service.name for service in services}:
         raise SetupError("The table of services needs chat: Envoy routes health checks and reflection to it.")
     all_values = {**({} if tls else _NO_TLS), **({} if traces else _NO_TRACES), **values, **_unserved_answer()}
+    # It is a part of a regular expression, and may have dots.
+    all_values["S3_BUCKET"] = str(values["S3_BUCKET"]).replace(".", "[.]")
     configuration: Node = yaml.safe_load(_fill_template(_TEMPLATE, all_values))
     resources = configuration["static_resources"]
     cluster, s3, otlp = resources["clusters"]

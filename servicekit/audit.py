@@ -31,6 +31,7 @@ Describe: TypeAlias = Callable[[Any, Any], Fields]
 """Returns fields of the line from the request, and from the response, which is None unless the call succeeded."""
 
 OPERATOR_HEADER: Final = "x-parley-operator"
+CLIENT_ADDRESS_HEADER: Final = "x-envoy-external-address"
 SUCCESS: Final = "success"
 FAILURE: Final = "failure"
 # The client left, the server stopped, or a server or store failed before the end: the call may have taken effect.
@@ -157,12 +158,13 @@ class CallAudit:
 
 
 def client_address(metadata: Mapping[str, str], peer: str) -> str:
-    """Return the address that a client calls from, without its port: the one that Envoy saw, if it came through Envoy.
+    """Return the address that a client calls from, without its port: the one that Envoy says, if it came through Envoy.
 
-    Envoy appends the address of its peer to `x-forwarded-for`. A client that reaches the server without Envoy can forge
-    the header.
+    Envoy overwrites the header in each call with the address of its peer, or with the one that the outermost trusted
+    proxy in front of Envoy appended to `x-forwarded-for`. The last entry of that header would be the proxy itself. A
+    client that reaches the server without Envoy can forge the header.
     """
-    return metadata.get("x-forwarded-for", "").rpartition(",")[2].strip() or peer_address(peer)
+    return metadata.get(CLIENT_ADDRESS_HEADER, "") or peer_address(peer)
 
 
 def peer_address(peer: str) -> str:

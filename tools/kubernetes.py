@@ -24,6 +24,14 @@ METRICS_PORT: Final = 9902
 LIFECYCLE_PORT: Final = 9903
 # The Service `s3` leads to the S3 store.
 S3_PORT: Final = 8333
+S3_BUCKET: Final = "media"
+# The proxies in front of Envoy that append to x-forwarded-for, such as a load balancer that ends TLS.
+TRUSTED_HOPS: Final = 0
+# For 2 GiB of memory, the limit in the manifest. The rest is for stacks, for the kernel's share of sockets, and for
+# what Envoy allocates until it looks at its heap again. With TLS a connection takes 95 KiB (docs/capacity.md), so that
+# these take 78 % of the heap.
+ENVOY_MAX_HEAP_BYTES: Final = 1792 << 20
+ENVOY_MAX_CONNECTIONS: Final = 15_000
 # Seconds from the beginning of the drain of an Envoy to its end.
 ENVOY_DRAIN_S: Final = 30
 # The ports for clients, as in the manifests; the others follow from them.
@@ -35,6 +43,10 @@ VALUES: Final = {
     "MEDIA_PORT": MEDIA_PORT,
     "S3_HOST": "s3",
     "S3_PORT": S3_PORT,
+    "S3_BUCKET": S3_BUCKET,
+    "TRUSTED_HOPS": TRUSTED_HOPS,
+    "MAX_CONNECTIONS": ENVOY_MAX_CONNECTIONS,
+    "MAX_HEAP_BYTES": ENVOY_MAX_HEAP_BYTES,
     "ADMIN_PORT": ADMIN_PORT,
     "METRICS_PORT": METRICS_PORT,
     "LIFECYCLE_PORT": LIFECYCLE_PORT,

@@ -11,7 +11,8 @@ from bench.capacity.assumption import assumption, check_bounds, count, share
 class Limits:
     """The sizes and limits of single servers, and prices in any currency.
 
-    A limit of the product's own, such as `envoy_connections`, has the default of its settings.
+    A limit of the product's own, such as `envoy_connections`, has the default of its settings. An Envoy is the
+    one of k8s/.
     """
 
     utilisation: float = share(0.6, "share of the cores that the peak may use", minimum=0.01)
@@ -25,9 +26,9 @@ class Limits:
     )
     mesh_stream_kib: float = assumption(100.0, "KiB", "memory of a mesh stream, at each end")
     mesh_streams: float = assumption(1000.0, "", "mesh streams of a chat server, one to each other one", minimum=0.1)
-    envoy_cores: float = assumption(4.0, "cores", "an Envoy", minimum=0.1)
-    envoy_memory_gib: float = assumption(16.0, "GiB", "memory of an Envoy", minimum=0.1)
-    envoy_connections: float = assumption(100_000.0, "", "connections of an Envoy", minimum=0.1)
+    envoy_cores: float = assumption(2.0, "cores", "an Envoy", minimum=0.1)
+    envoy_memory_gib: float = assumption(2.0, "GiB", "memory of an Envoy", minimum=0.1)
+    envoy_connections: float = assumption(15_000.0, "", "connections of an Envoy", minimum=0.1)
     envoy_connects: float = assumption(2000.0, "per s", "new connections of an Envoy", minimum=0.1)
     return_seconds: float = assumption(
         120.0, "s", "time in which all streams return through Envoy after an outage", minimum=0.1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from prometheus_client import REGISTRY
 
 import chat_service.__main__  # noqa: F401  all that a chat server counts
-from tests.kubernetes.manifests import Manifest, pod_of, render
+from tests.kubernetes.manifests import ROOT, Manifest, pod_of, render
+from tools import kubernetes
 
 
 def autoscalers() -> list[tuple[Manifest, Manifest]]:
@@ -29,11 +30,37 @@ def test_apply_leaves_the_number_of_replicas_to_the_autoscaler() -> None:
         assert scaler["spec"]["minReplicas"] == base["spec"]["replicas"]
 
 
+def metrics_of_pods() -> dict[str, dict[str, int]]:
+    """Return for each workload the metrics of its pods that it is scaled by, with their targets."""
+    return {
+        workload["metadata"]["name"]: {
+            each["pods"]["metric"]["name"]: int(each["pods"]["target"]["averageValue"])
+            for each in scaler["spec"]["metrics"]
+            if each["type"] == "Pods"
+        }
+        for scaler, workload in autoscalers()
+    }
+
+
 def test_metrics_exist() -> None:
     exported = {metric.name for metric in REGISTRY.collect()}
-    names = set()
-    for scaler, workload in autoscalers():
+    for _, workload in autoscalers():
         assert all("cpu" in each["resources"]["requests"] for each in pod_of(workload)["containers"])
-        names |= {each["pods"]["metric"]["name"] for each in scaler["spec"]["metrics"] if each["type"] == "Pods"}
+    by_workload = metrics_of_pods()
+    # That Envoy exports its own, test_envoy_clients.py shows on a real one.
+    assert by_workload.pop("envoy").keys() == {"envoy_http_downstream_cx_active"}
+    names = {name for metrics in by_workload.values() for name in metrics}
     assert names
     assert names <= exported
+
+
+def test_envoy_of_two_takes_over_the_connections_of_the_other() -> None:
+    target = metrics_of_pods()["envoy"]["envoy_http_downstream_cx_active"]
+    assert 2 * target <= kubernetes.ENVOY_MAX_CONNECTIONS
+
+
+def test_document_has_a_rule_of_the_adapter_for_each_metric() -> None:
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    for metrics in metrics_of_pods().values():
+        for name in metrics:
+            assert f"seriesQuery: '{name}{{" in text, name

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
+from bench.capacity.costs import choose_costs
+from bench.capacity.measured_costs import RECORDED
+from bench.results import read_result
 from devstack.binaries import server_binary
 from devstack.certificates import DOOR, StackCertificates
 from devstack.envoy_template import render_configuration
 from devstack.secret_files import ensure_secret_files
 from devstack.services import SERVICES
 from servicekit.transport import GATEWAY
-from tests.kubernetes.manifests import K8S, Rendering
+from tests.kubernetes.manifests import K8S, Rendering, render
 from tools import kubernetes
 
 
@@ -80,6 +85,37 @@ def test_cluster_adds_listeners_to_the_configuration_of_make_run_and_changes_non
     cluster = yaml.safe_load(kubernetes.envoy_configuration())["static_resources"]["listeners"]
     assert cluster[: len(here)] == here
     assert [each["name"] for each in cluster[len(here) :]] == ["metrics", "lifecycle"]
+
+
+@pytest.mark.parametrize("target", ["overlays/dev", "overlays/production"])
+def test_envoy_serves_the_bucket_that_the_media_service_uses(target: str) -> None:
+    rendering = render(target)
+    [(_, media)] = [each for each in rendering.services() if each[0] == "media"]
+    bucket = rendering.shared_variables(media)["PARLEY_S3_BUCKET"]
+    for text in files_of(rendering).values():
+        for path in re.findall(r"regex: (/\S*)\(/\[A-Za-z", text):
+            assert path.replace("[.]", ".") == f"/{bucket}", "set S3_BUCKET in tools/kubernetes.py, and run `make k8s`"
+    assert f"/{bucket}(/" in configuration_of(rendering).replace("[.]", ".")
+
+
+def test_memory_of_the_pod_holds_the_heap_and_the_heap_all_connections(rendering: Rendering) -> None:
+    costs = choose_costs(read_result(RECORDED), {}).costs
+    bytes_each = (costs.envoy_stream_kib + costs.envoy_tls_kib) * 1024
+    limit = rendering.container("envoy").spec["resources"]["limits"]["memory"]
+    memory = int(limit.removesuffix("Gi")) << 30
+    overload = yaml.safe_load(configuration_of(rendering))["overload_manager"]
+    heap, connections = (each["typed_config"] for each in overload["resource_monitors"])
+    thresholds = {
+        each["name"].rpartition(".")[2]: trigger["threshold"]["value"]
+        for each in overload["actions"]
+        for trigger in each["triggers"]
+    }
+    assert list(thresholds) == ["shrink_heap", "reject_incoming_connections", "stop_accepting_requests"]
+    assert sorted(thresholds.values()) == list(thresholds.values())
+    used = connections["max_active_downstream_connections"] * bytes_each
+    # What Envoy takes without any connection has room, too.
+    assert used + (100 << 20) < thresholds["shrink_heap"] * heap["max_heap_size_bytes"]
+    assert heap["max_heap_size_bytes"] + (200 << 20) < memory
 
 
 def test_administration_is_reachable_from_the_pod_alone(rendering: Rendering) -> None:

@@ -119,7 +119,12 @@ async def lines_of(*calls: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("port", ["public"], indirect=True)
 async def test_line_of_a_successful_call_has_every_field(caller: Caller) -> None:
-    headers = {"token": "good", "x_forwarded_for": "198.51.100.1, 203.0.113.7", "x_request_id": "r-1"}
+    headers = {
+        "token": "good",
+        "x_forwarded_for": "198.51.100.1",
+        "x_envoy_external_address": "203.0.113.7",
+        "x_request_id": "r-1",
+    }
     trace = "0af7651916cd43dd8448eb211c80319c"
     [line] = await lines_of(caller.add("hello", **headers, traceparent=f"00-{trace}-b7ad6b7169203331-01"))
     assert line == {
@@ -183,7 +188,7 @@ async def test_method_with_failures_only_writes_no_success(caller: Caller) -> No
 async def test_only_the_internal_port_names_operators_and_only_the_public_one_trusts_envoy(
     caller: Caller, port: str
 ) -> None:
-    headers = {"x_parley_operator": "ann@laptop", "x_forwarded_for": "203.0.113.7"}
+    headers = {"x_parley_operator": "ann@laptop", "x_envoy_external_address": "203.0.113.7"}
     [line] = await lines_of(caller.add("hello", **headers))
     expected = {"internal": ("operator:ann@laptop", "127.0.0.1"), "public": ("", "203.0.113.7")}
     assert (line["actor"], line["source"]) == expected[port]
@@ -191,7 +196,9 @@ async def test_only_the_internal_port_names_operators_and_only_the_public_one_tr
 
 @pytest.mark.parametrize("text", ["two words", "x" * 200, "", "ü"])
 async def test_header_with_other_text_than_an_id_is_left_out(text: str) -> None:
-    origin = CallOrigin({"x-request-id": text, "x-forwarded-for": text or "a b"}, "ipv4:127.0.0.1:1", internal=False)
+    origin = CallOrigin(
+        {"x-request-id": text, "x-envoy-external-address": text or "a b"}, "ipv4:127.0.0.1:1", internal=False
+    )
     with capture_logs() as logs:
         CallAudit(NOTES.methods_by_name["AddNote"], RULES["AddNote"]).record_unknown(origin, "CANCELLED")
     assert (logs[0]["request_id"], logs[0]["source"]) == ("", "")

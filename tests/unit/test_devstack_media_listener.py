@@ -74,6 +74,17 @@ def test_only_plain_paths_of_the_bucket_are_admitted(routes: dict[str, Any]) -> 
     assert [path for path in OTHERS if pattern.fullmatch(path)] == []
 
 
+def test_bucket_is_the_value_of_the_template_to_the_letter() -> None:
+    resources = yaml.safe_load(render_configuration({**VALUES, "S3_BUCKET": "my.files"}, TABLE))["static_resources"]
+    connections = resources["listeners"][1]["filter_chains"][0]["filters"][-1]["typed_config"]
+    [host] = connections["route_config"]["virtual_hosts"]
+    [presigned] = [route for route in host["routes"] if route["name"] == "presigned"]
+    pattern = re.compile(presigned["match"]["safe_regex"]["regex"])
+    assert pattern.fullmatch("/my.files/a")
+    assert not pattern.fullmatch("/my-files/a")
+    assert not pattern.fullmatch("/media/a")
+
+
 def test_no_filter_reads_a_token_or_changes_the_signed_path(connections: Any) -> None:
     assert [each["name"] for each in connections["http_filters"]] == ["envoy.filters.http.router"]
     assert connections["normalize_path"] is False

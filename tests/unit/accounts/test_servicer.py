@@ -21,10 +21,15 @@ def test_every_method_is_served() -> None:
         ({}, "ipv6:[2001:db8:0:1::7]:40112", "2001:db8:0:1::/64"),
         ({}, "ipv6:%5B2001:db8:0:1::7%5D:40112", "2001:db8:0:1::/64"),
         ({}, "ipv6:%5B::ffff:10.0.0.7%5D:40112", "10.0.0.7"),
-        ({"x-forwarded-for": "2001:db8:0:1:2:3:4:5"}, "ipv4:10.0.0.7:40112", "2001:db8:0:1::/64"),
-        ({"x-forwarded-for": "1.2.3.4"}, "ipv4:10.0.0.7:40112", "1.2.3.4"),
-        ({"x-forwarded-for": "6.6.6.6, 1.2.3.4"}, "ipv4:10.0.0.7:40112", "1.2.3.4"),
-        ({"x-forwarded-for": ""}, "unix:", "unix:"),
+        ({"x-envoy-external-address": "2001:db8:0:1:2:3:4:5"}, "ipv4:10.0.0.7:40112", "2001:db8:0:1::/64"),
+        ({"x-envoy-external-address": "1.2.3.4"}, "ipv4:10.0.0.7:40112", "1.2.3.4"),
+        (
+            {"x-forwarded-for": "6.6.6.6, 1.2.3.4", "x-envoy-external-address": "6.6.6.6"},
+            "ipv4:10.0.0.7:40112",
+            "6.6.6.6",
+        ),
+        ({"x-forwarded-for": "6.6.6.6"}, "ipv4:10.0.0.7:40112", "10.0.0.7"),
+        ({"x-envoy-external-address": ""}, "unix:", "unix:"),
     ],
 )
 def test_client_address_is_the_one_envoy_forwards(metadata: dict[str, str], peer: str, expected: str) -> None:

@@ -19,6 +19,8 @@ from chat_service.settings import ChatSettings
 from presence_service.reports.lease_watch import POLL_INTERVAL_S
 from servicekit.redis import MAX_CONNECTIONS
 from servicekit.registration import RENEWAL_INTERVAL_S
+from tests.kubernetes.manifests import render
+from tools import kubernetes
 
 ROOT = Path(__file__).parents[4]
 ENVOY = (ROOT / "envoy" / "envoy.yaml").read_text(encoding="utf-8")
@@ -37,7 +39,10 @@ def used(plan: Plan) -> dict[str, float]:
 
 def test_limits_of_envoy_are_those_of_its_configuration() -> None:
     limits = Limits()
-    assert limits.envoy_connections == number(r"max_active_downstream_connections: (\d+)")
+    envoy = render("base").container("envoy")
+    assert limits.envoy_connections == kubernetes.ENVOY_MAX_CONNECTIONS
+    assert f"{limits.envoy_memory_gib:.0f}Gi" == envoy.spec["resources"]["limits"]["memory"]
+    assert f"{limits.envoy_cores:.0f}" == envoy.spec["resources"]["requests"]["cpu"]
     interval = number(r"tokens_per_fill: \d+, fill_interval: ([\d.]+)s")
     assert limits.envoy_connects == pytest.approx(number(r"tokens_per_fill: (\d+)") / interval)
     assert number(r"max_tokens: (\d+), tokens_per_fill") == RingModel().burst

@@ -85,10 +85,10 @@ def test_chat_servers_by_memory() -> None:
 
 
 def test_envoys_by_connections_and_by_connections_after_an_outage() -> None:
-    assert plan_with_costs(MILLION).groups["Envoy"].count == math.ceil(260_000 / 75_000) + 1
-    # 260,000 in 10 s, 2,000 a second each.
-    quick = plan_with_costs(MILLION, replace(LIMITS, return_seconds=10)).groups["Envoy"]
-    assert (quick.count, quick.binding.resource) == (13 + 1, "new connections")
+    assert plan_with_costs(MILLION).groups["Envoy"].count == math.ceil(260_000 / 11_250) + 1
+    # 260,000 in 2 s, 2,000 a second each.
+    quick = plan_with_costs(MILLION, replace(LIMITS, return_seconds=2)).groups["Envoy"]
+    assert (quick.count, quick.binding.resource) == (65 + 1, "new connections")
 
 
 def test_shards_by_disk() -> None:
