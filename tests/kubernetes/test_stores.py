@@ -106,7 +106,8 @@ def test_mongodb_of_development_finds_itself_after_a_restart_under_the_name_that
     service = development.find("Service", mongodb["spec"]["serviceName"])["spec"]
     assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True)
     member = f"mongodb-0.{mongodb['spec']['serviceName']}"
-    uri = development.shared_variables(development.container("chat"))["PARLEY_MONGO_URI"]
+    secret, key = development.container("chat").secret_keys["PARLEY_MONGO_URI"]
+    uri = development.find("Secret", secret)["data"][key]
     assert urlsplit(b64decode(uri).decode()).netloc == f"{member}:27017"
     command = development.container("prepare").spec["command"]
     assert command[command.index("--mongodb") + 1] == f"{member}:27017"
