@@ -11,7 +11,12 @@ from tests.kubernetes.manifests import Rendering, is_selected, pod_of, render
 from tools import kubernetes
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-LISTENED: Final = (("public", "LISTEN"), ("internal", "INTERNAL_LISTEN"), ("metrics", "METRICS_LISTEN"))
+LISTENED: Final = (
+    ("public", "LISTEN"),
+    ("internal", "INTERNAL_LISTEN"),
+    ("metrics", "METRICS_LISTEN"),
+    ("health", "HEALTH_LISTEN"),
+)
 
 
 def test_services_listen_at_the_ports_that_they_name(rendering: Rendering) -> None:

@@ -24,6 +24,12 @@ def test_services_are_ready_by_their_health_and_alive_while_they_answer(renderin
         assert container.spec["livenessProbe"]["grpc"]["service"] == LIVENESS, container.label
 
 
+def test_services_are_probed_at_a_port_that_never_has_tls(rendering: Rendering) -> None:
+    for _, container in rendering.services():
+        for probe in PROBES:
+            assert probed_port(container, container.spec[probe]) == container.ports["health"], container.label
+
+
 def test_busy_server_has_the_time_to_answer(rendering: Rendering) -> None:
     for _, container in rendering.services():
         probe = container.spec["livenessProbe"]
