@@ -1,9 +1,13 @@
-"""The health service (grpc.health.v1): all services of one server share one status; parts may have their own."""
+"""The health service (grpc.health.v1): all services of one server share one status; parts may have their own.
+
+The name `liveness` is SERVING as long as the server answers at all, also while it starts or drains.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -12,6 +16,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 Context = grpc.aio.ServicerContext[HealthCheckRequest, HealthCheckResponse]
 
 SERVICE_NAME = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+LIVENESS: Final = "liveness"
+"""The name of a health check that a server answers with SERVING from its start to its exit."""
 
 
 class HealthPart:
@@ -63,7 +69,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self.set_serving(False)
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802
-        """Return the status of one service or part, or of the server ("")."""
+        """Return the status of one service or part, of the server (""), or of `liveness`."""
         response = self._response_for(request.service)
         if response.status == HealthCheckResponse.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
@@ -88,6 +94,8 @@ class Health(health_pb2_grpc.HealthServicer):
             serving = self._serving
         elif service in self._parts:
             serving = self._serving and self._parts[service].serving
+        elif service == LIVENESS:
+            serving = True
         else:
             return HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
         return HealthCheckResponse(status=HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)

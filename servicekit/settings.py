@@ -49,7 +49,8 @@ class TlsSettings(Settings):
 class EtcdSettings(Settings):
     """The settings of a process that uses etcd."""
 
-    # The members of etcd, separated by commas.
+    # The address of etcd: one name with a port, which may resolve to all members, or several IPv4 addresses with ports,
+    # separated by commas. With TLS only the name.
     etcd_endpoints: Addresses
     # The PEM file of the authorities that sign the certificate of etcd; unset: etcd does not use TLS.
     etcd_ca_file: Path | None = None

@@ -66,6 +66,12 @@ class Container:
         return {each["name"]: each for each in self.spec.get("env", ())}
 
     @property
+    def secret_keys(self) -> dict[str, tuple[str, str]]:
+        """The secret and the key of each variable that is read from one."""
+        sources = {name: each.get("valueFrom", {}).get("secretKeyRef") for name, each in self.environment.items()}
+        return {name: (each["name"], each["key"]) for name, each in sources.items() if each}
+
+    @property
     def ports(self) -> dict[str, int]:
         """The ports by name."""
         return {each["name"]: each["containerPort"] for each in self.spec.get("ports", ())}
@@ -119,17 +125,10 @@ class Rendering:
         return found
 
     def shared_variables(self, container: Container) -> dict[str, str]:
-        """Return the variables that a container takes from config maps and secrets as a whole.
-
-        Those of a secret that the manifests do not contain are not among them; the values of the others are in base64.
-        """
+        """Return the variables that a container takes from config maps as a whole."""
         found: dict[str, str] = {}
         for source in container.spec.get("envFrom", ()):
-            if "configMapRef" in source:
-                found |= self.find("ConfigMap", source["configMapRef"]["name"])["data"]
-            for secret in self.of_kind("Secret"):
-                if secret["metadata"]["name"] == source.get("secretRef", {}).get("name"):
-                    found |= secret["data"]
+            found |= self.find("ConfigMap", source["configMapRef"]["name"])["data"]
         return found
 
     def containers(self) -> Iterator[Container]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from typing import get_args
+
+from pydantic import SecretStr
 
 from servicekit.config import ENV_PREFIX, Settings
 from servicekit.settings import ServiceSettings
@@ -22,6 +25,15 @@ def settings_of(service: str) -> type[Settings]:
 def variables_of(settings: type[Settings]) -> set[str]:
     """Return the variables that a service reads."""
     return {ENV_PREFIX + name.upper() for name in settings.model_fields}
+
+
+def secret_variables_of(settings: type[Settings]) -> set[str]:
+    """Return the variables whose values nobody but the service may read."""
+    return {
+        ENV_PREFIX + name.upper()
+        for name, info in settings.model_fields.items()
+        if SecretStr in (info.annotation, *get_args(info.annotation))
+    }
 
 
 def required_variables_of(settings: type[Settings]) -> set[str]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import tomllib
 from typing import Final
 
+import yaml
+
 from tests.kubernetes.manifests import ROOT, STORES_EXAMPLE, Rendering, is_selected, labels_of, pod_of, render
+from tests.kubernetes.test_envoy import configuration_of
 
 VERSION: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+# Seconds for which CoreDNS and NodeLocal DNSCache keep an answer, by default.
+DNS_CACHE_S: Final = 30
 PLACES: Final = {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
 
 
@@ -37,6 +42,21 @@ def check_replicas(rendering: Rendering) -> None:
         assert all(is_selected(each["labelSelector"]["matchLabels"], workload) for each in constraints), name
 
 
+def test_next_pod_is_replaced_once_envoy_has_found_the_one_before(rendering: Rendering) -> None:
+    clusters = {
+        each["name"]: each for each in yaml.safe_load(configuration_of(rendering))["static_resources"]["clusters"]
+    }
+    workloads = [container.workload for _, container in rendering.services()]
+    for workload in workloads:
+        cluster = clusters[workload["metadata"]["name"]]
+        [check] = cluster["health_checks"]
+        finds = [cluster["dns_refresh_rate"], check["no_traffic_interval"]]
+        delay = DNS_CACHE_S + sum(float(each.removesuffix("s")) for each in finds)
+        assert workload["spec"]["minReadySeconds"] > delay, workload["metadata"]["name"]
+    envoy = rendering.container("envoy").workload
+    assert envoy["spec"]["minReadySeconds"] > DNS_CACHE_S
+
+
 def test_containers_ask_for_what_they_need_and_have_a_limit_of_memory(rendering: Rendering) -> None:
     for container in rendering.containers():
         resources = container.spec["resources"]
@@ -55,4 +75,4 @@ def test_images_have_a_fixed_version(rendering: Rendering) -> None:
     for container in rendering.containers():
         name, _, tag = container.spec["image"].partition(":")
         assert tag not in ("", "latest"), container.label
-        assert name != "parley" or tag == VERSION, container.label
+        assert name.rpartition("/")[2] != "parley" or tag == VERSION, container.label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 import pytest
@@ -171,6 +172,16 @@ def test_only_notify_reaches_the_world(network: Network) -> None:
     for pod in network.pods.values():
         # The preparation calls the API of the cluster, whose address is not known here.
         assert network.reaches(pod, OUTSIDE, "https") == (pod.name in ("notify", "prepare")), pod.name
+
+
+def test_pushes_reach_no_private_address(rendering: Rendering) -> None:
+    [rule] = rendering.find("NetworkPolicy", "push-providers")["spec"]["egress"]
+    [block] = [each["ipBlock"] for each in rule["to"]]
+    assert block["cidr"] == "0.0.0.0/0"
+    excepted = [ip_network(each) for each in block["except"]]
+    # Of pods, nodes, the metadata of a cloud, and of the network that providers give to pods (RFC 6598).
+    for address in ("10.96.0.1", "172.20.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "100.127.255.254"):
+        assert any(ip_address(address) in each for each in excepted), address
 
 
 def test_prometheus_reaches_the_metrics_of_production_alone(production: Network) -> None:

@@ -15,11 +15,12 @@ from typing import Any, Final, get_args
 import pytest
 
 from parley_command.admin.options import CredentialOption, EtcdOption
-from servicekit.settings import TlsSettings
+from servicekit.settings import EtcdSettings, TlsSettings
 from tests.eventually import eventually
 from tests.kubernetes.dockerfile import UNSHARE
 from tests.kubernetes.manifests import Rendering, render
 from tests.kubernetes.settings import variables_of
+from tests.kubernetes.test_secrets import PASSWORD_OF_ETCD
 
 # It ends at once; the rest is for a busy machine, and less than the 30 s after which Kubernetes kills.
 END_TIMEOUT_S: Final = 20.0
@@ -34,7 +35,8 @@ def variable_of(option: Any) -> str:
 
 def test_commands_find_the_servers_and_the_credential_without_options(rendering: Rendering) -> None:
     operator = rendering.container("operator")
-    assert operator.environment.keys() <= {variable_of(CredentialOption), *variables_of(TlsSettings)}
+    read = {variable_of(CredentialOption), *variables_of(EtcdSettings), *variables_of(TlsSettings)}
+    assert operator.environment.keys() <= read
     assert operator.environment[variable_of(CredentialOption)]["value"] == "/etc/parley/keys/service-credential"
     if rendering.target != "base":
         [(_, service), *_] = rendering.services()
@@ -42,12 +44,13 @@ def test_commands_find_the_servers_and_the_credential_without_options(rendering:
         assert etcd == rendering.shared_variables(service)[variable_of(EtcdOption)]
 
 
-def test_operator_has_no_key_but_the_credential_of_the_services(rendering: Rendering) -> None:
+def test_operator_has_no_key_but_the_credential_of_the_services_and_the_password_of_etcd(rendering: Rendering) -> None:
     operator = rendering.container("operator")
     secrets = [each["secret"] for each in operator.pod["volumes"] if each["secret"]["secretName"] != "admin-tls"]
     assert [(each["secretName"], [item["key"] for item in each["items"]]) for each in secrets] == [
         ("parley-keys", ["service-credential"])
     ]
+    assert operator.secret_keys == {"PARLEY_ETCD_PASSWORD": PASSWORD_OF_ETCD}
     assert not [each for each in operator.spec["envFrom"] if "secretRef" in each]
 
 

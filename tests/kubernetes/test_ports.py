@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
-from tests.kubernetes.manifests import Rendering, is_selected, pod_of
+import pytest
+
+from tests.kubernetes.manifests import Rendering, is_selected, pod_of, render
 from tools import kubernetes
 
-LISTENED: Final = (("public", "LISTEN"), ("internal", "INTERNAL_LISTEN"), ("metrics", "METRICS_LISTEN"))
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+LISTENED: Final = (
+    ("public", "LISTEN"),
+    ("internal", "INTERNAL_LISTEN"),
+    ("metrics", "METRICS_LISTEN"),
+    ("health", "HEALTH_LISTEN"),
+)
 
 
 def test_services_listen_at_the_ports_that_they_name(rendering: Rendering) -> None:
@@ -37,6 +46,30 @@ def test_services_lead_to_ports_of_the_pods_that_they_select(rendering: Renderin
         for port in service["spec"]["ports"]:
             target = port.get("targetPort", port["port"])
             assert target in ports or target in ports.values(), f"{service['metadata']['name']}:{port['name']}"
+
+
+@pytest.mark.parametrize("target", ["overlays/dev", "overlays/production"])
+def test_origin_of_presigned_addresses_is_a_port_that_leads_to_them(target: str) -> None:
+    rendering = render(target)
+    variables = rendering.shared_variables(rendering.container("media"))
+    origin = urlsplit(variables["PARLEY_S3_PUBLIC_URL"])
+    assert (origin.port or DEFAULT_PORTS[origin.scheme]) in ports_to(rendering, "media")
+
+
+def test_clients_of_production_make_calls_at_the_port_of_https() -> None:
+    assert ports_to(render("overlays/production"), "door") == {DEFAULT_PORTS["https"]}
+
+
+def ports_to(rendering: Rendering, listener: str) -> set[int]:
+    """Return the ports of the load balancers that lead to a listener of Envoy."""
+    envoy = rendering.container("envoy")
+    return {
+        port["port"]
+        for service in rendering.of_kind("Service")
+        if service["spec"].get("type") == "LoadBalancer" and is_selected(service["spec"]["selector"], envoy.workload)
+        for port in service["spec"]["ports"]
+        if port["targetPort"] == listener
+    }
 
 
 def test_envoy_listens_at_the_ports_of_its_configuration(rendering: Rendering) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from servicekit.health import LIVENESS
 from servicekit.settings import ServiceSettings
 from tests.kubernetes.manifests import Container, Rendering
 from tools import kubernetes
@@ -14,12 +15,25 @@ DEFAULT_DRAIN_S: Final = ServiceSettings.model_fields["drain_seconds"].default
 PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
-def test_services_are_ready_by_their_health_and_alive_by_their_port(rendering: Rendering) -> None:
+def test_services_are_ready_by_their_health_and_alive_while_they_answer(rendering: Rendering) -> None:
     for _, container in rendering.services():
-        assert "grpc" in container.spec["startupProbe"], container.label
-        assert "grpc" in container.spec["readinessProbe"], container.label
-        # The health of a server that has lost a store says so; a restart would not mend it.
-        assert "tcpSocket" in container.spec["livenessProbe"], container.label
+        assert "service" not in container.spec["startupProbe"]["grpc"], container.label
+        assert "service" not in container.spec["readinessProbe"]["grpc"], container.label
+        # The kernel accepts connections for a process that hangs. The health of the server is NOT_SERVING while it
+        # drains, or has lost a store: a restart would not help.
+        assert container.spec["livenessProbe"]["grpc"]["service"] == LIVENESS, container.label
+
+
+def test_services_are_probed_at_a_port_that_never_has_tls(rendering: Rendering) -> None:
+    for _, container in rendering.services():
+        for probe in PROBES:
+            assert probed_port(container, container.spec[probe]) == container.ports["health"], container.label
+
+
+def test_busy_server_has_the_time_to_answer(rendering: Rendering) -> None:
+    for _, container in rendering.services():
+        probe = container.spec["livenessProbe"]
+        assert probe["failureThreshold"] * probe["periodSeconds"] >= 60, container.label
 
 
 def test_probes_lead_to_ports_of_the_container(rendering: Rendering) -> None:

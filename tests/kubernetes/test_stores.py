@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.kubernetes.manifests import STORES_EXAMPLE, Rendering, pod_of, render
+from servicekit.config import split_address
+from servicekit.etcd import Etcd
+from servicekit.settings import EtcdSettings
+from tests.kubernetes.manifests import STORES_EXAMPLE, Rendering, is_selected, pod_of, render
 from tests.kubernetes.test_secrets import keys_used
 
 
@@ -32,14 +35,34 @@ def test_every_object_is_in_the_namespace_of_the_stores(stores: Rendering) -> No
     assert {each["metadata"].get("namespace", "parley-stores") for each in stores.manifests} == {"parley-stores"}
 
 
-def test_members_of_etcd_are_found_and_find_each_other(stores: Rendering, settings: dict[str, str]) -> None:
+def test_members_of_etcd_find_each_other(stores: Rendering) -> None:
     workload = stores.find("StatefulSet", "etcd")
     names = [f"etcd-{number}" for number in range(workload["spec"]["replicas"])]
     service = workload["spec"]["serviceName"]
-    assert settings["PARLEY_ETCD_ENDPOINTS"].split(",") == [f"{name}.{service}.parley-stores:2379" for name in names]
     arguments = dict(each.split("=", 1) for each in stores.container("etcd").spec["args"])
     assert arguments["--initial-cluster"].split(",") == [f"{name}=http://{name}.{service}:2380" for name in names]
     assert stores.find("Service", service)["spec"]["publishNotReadyAddresses"] is True
+
+
+def test_name_of_etcd_resolves_to_the_members_that_are_ready(stores: Rendering, settings: dict[str, str]) -> None:
+    host, port = split_address(settings["PARLEY_ETCD_ENDPOINTS"])
+    name, namespace = host.split(".")
+    assert namespace == "parley-stores"
+    service = stores.find("Service", name)["spec"]
+    assert service["clusterIP"] == "None"
+    assert not service.get("publishNotReadyAddresses")
+    assert is_selected(service["selector"], stores.find("StatefulSet", "etcd"))
+    assert {"name": "client", "port": port} in service["ports"]
+
+
+@pytest.mark.parametrize("target", ["overlays/dev", "overlays/production"])
+async def test_every_client_of_etcd_accepts_its_address(target: str) -> None:
+    rendering = render(target)
+    containers = [container for _, container in rendering.services()] + [rendering.container("operator")]
+    for container in containers:
+        addresses = rendering.shared_variables(container)["PARLEY_ETCD_ENDPOINTS"]
+        async with Etcd.from_settings(EtcdSettings.load(etcd_endpoints=addresses)):
+            pass
 
 
 def test_s3_store_is_found_and_lets_the_services_use_the_bucket_alone(
@@ -83,7 +106,8 @@ def test_mongodb_of_development_finds_itself_after_a_restart_under_the_name_that
     service = development.find("Service", mongodb["spec"]["serviceName"])["spec"]
     assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True)
     member = f"mongodb-0.{mongodb['spec']['serviceName']}"
-    uri = development.shared_variables(development.container("chat"))["PARLEY_MONGO_URI"]
+    secret, key = development.container("chat").secret_keys["PARLEY_MONGO_URI"]
+    uri = development.find("Secret", secret)["data"][key]
     assert urlsplit(b64decode(uri).decode()).netloc == f"{member}:27017"
     command = development.container("prepare").spec["command"]
     assert command[command.index("--mongodb") + 1] == f"{member}:27017"

@@ -9,7 +9,6 @@ import pytest
 from servicekit.certificates import Identity
 from servicekit.transport import GATEWAY, OPERATOR
 from tests.kubernetes.manifests import Container, Rendering, render
-from tests.kubernetes.test_probes import PROBES, probed_port
 from tools import kubernetes
 
 FILES: Final = {"CERTIFICATE": "tls.crt", "KEY": "tls.key", "CA": "ca.crt"}
@@ -49,11 +48,3 @@ def test_envoy_has_the_certificates_that_its_configuration_names(production: Ren
     mounted = mounted_secrets(production.container("envoy"))
     assert mounted[str(kubernetes.DOOR_FOLDER)] == "door-tls"
     assert mounted[str(kubernetes.GATEWAY_FOLDER)] == f"{GATEWAY}-tls"
-
-
-def test_services_are_probed_at_a_port_without_tls(production: Rendering) -> None:
-    for _, container in production.services():
-        health = container.environment["PARLEY_HEALTH_LISTEN"]["value"]
-        assert health == f"0.0.0.0:{container.ports['health']}"
-        for probe in PROBES:
-            assert probed_port(container, container.spec[probe]) == container.ports["health"], container.label

@@ -23,7 +23,7 @@ from devstack.contract import descriptor_set, services_in
 from parley.internal.v1 import directory_pb2
 from parley.media.v1 import media_pb2
 from servicekit.config import ConfigurationError
-from servicekit.health import HealthPart
+from servicekit.health import LIVENESS, HealthPart
 from servicekit.server import GC_THRESHOLDS, Server
 
 SERVICE = "parley.chat.v1.ChatService"
@@ -81,6 +81,23 @@ async def test_part_has_a_status_of_its_own(server: Server, store: HealthPart, c
     store.set_serving(True)
     assert (await watch.read()).status == SERVING
     watch.cancel()
+
+
+async def test_server_is_alive_while_it_starts_serves_drains_and_stops(
+    server: Server, store: HealthPart, channel: grpc.aio.Channel
+) -> None:
+    check, request = health(channel).Check, health_pb2.HealthCheckRequest(service=LIVENESS)
+    watch = health(channel).Watch(request)
+    assert (await check(request)).status == SERVING
+    server.set_serving(True)
+    store.set_serving(False)
+    assert (await check(request)).status == SERVING
+    server.set_serving(False)
+    assert (await check(request)).status == SERVING
+    assert (await watch.read()).status == SERVING
+    async with asyncio.timeout(5):
+        await server.stop(grace=60)
+    assert await watch.read() is grpc.aio.EOF
 
 
 async def test_health_of_unknown_service_is_not_found(channel: grpc.aio.Channel) -> None:
