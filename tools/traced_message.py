@@ -62,6 +62,8 @@ async def send_traced_message(stack: Stack, receiver: OtlpReceiver) -> list[Span
         with trace.get_tracer("application").start_as_current_span("application"):
             sent = await sending.send(chat.conversation_id, TEXT)
         await _receive(receiving, sent.seq)
+        # It is also delivered to the stream of the sender, perhaps later, so long as that is open.
+        await asyncio.to_thread(receiver.wait_for, _find_spans, _TIMEOUT_S)
     # Envoy ends the span of a stream with the stream.
     spans = await asyncio.to_thread(receiver.wait_for, find_message_spans, _TIMEOUT_S)
     return find_message_spans(spans)
@@ -69,15 +71,21 @@ async def send_traced_message(stack: Stack, receiver: OtlpReceiver) -> list[Span
 
 def find_message_spans(spans: Sequence[Span]) -> list[Span]:
     """Return the spans of the message that an application sent, and those that they link to; empty until all came."""
+    found = _find_spans(spans)
+    streams = {link for span in found if span.service != "device" for link in span.links}
+    linked = [span for span in spans if (span.trace_id, span.span_id) in streams]
+    if not found or len(linked) < len(streams):
+        return []
+    return sorted([*found, *linked], key=lambda span: span.start_ns)
+
+
+def _find_spans(spans: Sequence[Span]) -> list[Span]:
+    """Return the spans of the message that an application sent, MESSAGE_SPANS; empty until all came."""
     root = next((span for span in spans if span.name == "application"), None)
     found = [
         span for span in spans if root is not None and span.trace_id == root.trace_id and span.name in MESSAGE_SPANS
     ]
-    streams = {link for span in found if span.service != "device" for link in span.links}
-    linked = [span for span in spans if (span.trace_id, span.span_id) in streams]
-    if Counter(span.name for span in found) != MESSAGE_SPANS or len(linked) < len(streams):
-        return []
-    return sorted([*found, *linked], key=lambda span: span.start_ns)
+    return found if Counter(span.name for span in found) == MESSAGE_SPANS else []
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from parley_client.cli import transfers
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_bar_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
     output = StringIO()
+    monkeypatch.setenv("TERM", "xterm")
     console = Console(file=output, force_terminal=is_terminal, width=120, color_system=None)
     monkeypatch.setattr(transfers, "err", console)
     with transfers.show_transfer("film\x1b[31m[bold].mp4") as on_progress:
