@@ -33,7 +33,7 @@ help-of-run:
 test: lint ## run all checks and all tests; options: make test ARGS="-k ring" WORKERS=1
 	$(BIN)/pytest -q -n $(WORKERS) --no-loadscope-reorder -m 'not long' $(ARGS)
 
-test-fast: .venv/.stamp ## run the tests that need no server, on all cores, in about a minute
+test-fast: .venv/.stamp ## run the tests that need no server, on all cores, in two to three minutes
 	$(BIN)/pytest -q -n auto -m 'not integration and not scenario and not fault and not e2e' $(ARGS)
 
 lint: .venv/.stamp ## check style, types, unused code and the public contract
