@@ -20,8 +20,9 @@ from devstack.services import ServiceType
 from servicekit.certificates import Identity
 from servicekit.transport import GATEWAY
 
-# A server ends within this time after its drain: it commits what it has accepted, and stops its two ports.
-AFTER_DRAIN_S: Final = 10.0
+# A server ends within this time after its drain: it commits what it has accepted, leaves the ring, and stops its two
+# ports. docs/operations.md and the grace of the manifests have it, too.
+AFTER_DRAIN_S: Final = 15.0
 
 
 class ServiceReplica(ManagedProcess):

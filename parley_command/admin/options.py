@@ -47,6 +47,12 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def _check_address(text: str) -> str:
+    if "," in text:
+        raise typer.BadParameter(f"{text!r} has several addresses; name one server, which then lists the others.")
+    return _check_addresses(text)
+
+
 def _check_addresses(text: str) -> str:
     for address in filter(None, text.split(",")):
         if not _ADDRESS.fullmatch(address.strip()):
@@ -82,7 +88,7 @@ AddressOption = Annotated[
         "--address",
         envvar="PARLEY_ADMIN_ADDRESS",
         metavar="HOST:PORT",
-        callback=_check_addresses,
+        callback=_check_address,
         help="The internal address of a chat server, which then lists the others; etcd is not asked.",
     ),
 ]

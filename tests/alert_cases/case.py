@@ -12,7 +12,8 @@ Series = dict[str, str]
 class AlertCase:
     """One alert: it fires with the labels `labels` at `minute` of `fires`, and at no minute of any of `quiet`.
 
-    With `fires` it does not fire before the minute `earliest`, nor at the minute `over`.
+    With `fires` it does not fire before the minute `earliest`, nor at the minute `over`. `fires_too` are further
+    situations, each with the labels with which it fires at `minute`.
     """
 
     fires: Series
@@ -21,3 +22,4 @@ class AlertCase:
     earliest: int = 0
     minute: int = 30
     over: int | None = None
+    fires_too: tuple[tuple[Series, dict[str, str]], ...] = ()

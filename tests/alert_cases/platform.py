@@ -6,15 +6,22 @@ from typing import Final
 
 from tests.alert_cases.case import AlertCase
 
+JOBS: Final = ("chat", "media", "presence", "notify", "envoy")
+ALL_UP: Final = {f'up{{job="{job}", instance="a"}}': "1x60" for job in JOBS}
+
 PLATFORM_CASES: Final = {
     "ParleyServerDown": AlertCase(
-        fires={'up{job="chat", instance="a"}': "1x10 0x50"},
+        fires={**ALL_UP, 'up{job="chat", instance="a"}': "1x10 0x50"},
         labels={"job": "chat", "instance": "a"},
+        # The pods of a service go, with their series, and no other one is started.
+        fires_too=tuple(({**ALL_UP, f'up{{job="{job}", instance="a"}}': "1x10"}, {"job": job}) for job in JOBS),
         quiet=(
-            {'up{job="chat", instance="a"}': "1x60"},
+            ALL_UP,
             # A restart that is over within a minute.
-            {'up{job="chat", instance="a"}': "1x10 0 1x49"},
-            {'up{job="node", instance="a"}': "0x60"},
+            {**ALL_UP, 'up{job="chat", instance="a"}': "1x10 0 1x49"},
+            # A pod is replaced by another one, whose series begins later.
+            {**ALL_UP, 'up{job="envoy", instance="a"}': "1x10 stale", 'up{job="envoy", instance="b"}': "_x11 1x49"},
+            {**ALL_UP, 'up{job="node", instance="a"}': "0x60"},
         ),
     ),
     "ParleyRingsDiffer": AlertCase(

@@ -131,7 +131,7 @@ async def _judge_files(report: Report, album: Album, deadlines: Deadlines) -> No
 def answered_share(journal: Journal) -> float:
     """Return the share of sends outside of faults that were answered in time; 0 without such sends."""
     struck = journal.struck
-    ends = [*(each.at for each in struck[1:]), float("inf")]
+    ends = [*(each.at for each in struck), float("inf")][1:]
     peace = [(each.healed_at + WELL_AFTER_S, until - IN_TIME_S) for each, until in zip(struck, ends, strict=True)]
     sends = [send for send in journal.sends if any(first <= send.at < last for first, last in peace)]
     answered = [send for send in sends if send.answered_at is not None and send.answered_at - send.at <= IN_TIME_S]

@@ -14,10 +14,11 @@ import yaml
 from devstack.layout import Layout
 from devstack.options import DEFAULT_DOOR, DEFAULT_MEDIA_PORT
 from devstack.ports import LOOPBACK, Ports
+from devstack.servers.service import AFTER_DRAIN_S
 from devstack.services import SERVICES, ServiceType
 from tests.kubernetes.manifests import ROOT, render
 from tests.kubernetes.settings import required_variables_of, settings_of, variables_of
-from tests.kubernetes.test_probes import DEFAULT_DRAIN_S, MARGIN_S
+from tests.kubernetes.test_probes import DEFAULT_DRAIN_S
 from tools import kubernetes
 
 FILE: Final = ROOT / "compose.yaml"
@@ -93,7 +94,7 @@ def test_server_listens_where_envoy_expects_it_and_runs_its_module(service: Serv
 @each_service
 def test_server_has_time_to_drain(service: ServiceType) -> None:
     drain = float(variables_in(service).get("PARLEY_DRAIN_SECONDS", DEFAULT_DRAIN_S))
-    assert float(COMPOSE[service.name]["stop_grace_period"].removesuffix("s")) >= drain + MARGIN_S
+    assert float(COMPOSE[service.name]["stop_grace_period"].removesuffix("s")) >= drain + AFTER_DRAIN_S
 
 
 def test_only_the_ports_of_make_run_are_published_and_only_on_this_machine() -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from chat_service.server import COMMIT_TIMEOUT_S
+from devstack.servers.service import AFTER_DRAIN_S
+from servicekit.etcd import TIMEOUT_S
 from servicekit.health import LIVENESS
+from servicekit.registration import LEAVING_TIMEOUT_S
+from servicekit.server import EXIT_DEADLINE_S
+from servicekit.service import STOP_TIMEOUT_S
 from servicekit.settings import ServiceSettings
-from tests.kubernetes.manifests import Container, Rendering
+from tests.kubernetes.manifests import ROOT, Container, Rendering
 from tools import kubernetes
 
-# Seconds between the end of the drain and the end of the process, as docs/operations.md demands.
-MARGIN_S: Final = 10
+# Seconds between the end of the drain of an Envoy and the end of its process.
+ENVOY_MARGIN_S: Final = 10
 DEFAULT_DRAIN_S: Final = ServiceSettings.model_fields["drain_seconds"].default
 PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
 
@@ -51,7 +57,15 @@ def probed_port(container: Container, probe: dict[str, Any]) -> int:
 def test_services_end_after_their_drain(rendering: Rendering) -> None:
     for _, container in rendering.services():
         drain = float(rendering.shared_variables(container).get("PARLEY_DRAIN_SECONDS", DEFAULT_DRAIN_S))
-        assert container.pod["terminationGracePeriodSeconds"] >= drain + MARGIN_S, container.label
+        assert container.pod["terminationGracePeriodSeconds"] >= drain + AFTER_DRAIN_S, container.label
+
+
+def test_time_after_the_drain_is_the_one_of_the_code_and_the_documents() -> None:
+    leaves = LEAVING_TIMEOUT_S + TIMEOUT_S
+    assert COMMIT_TIMEOUT_S + leaves + 2 * STOP_TIMEOUT_S + EXIT_DEADLINE_S <= AFTER_DRAIN_S
+    operations = " ".join((ROOT / "docs" / "operations.md").read_text().split())
+    assert f"{DEFAULT_DRAIN_S:.0f} s for the devices to move, then at most {AFTER_DRAIN_S:.0f} s to end" in operations
+    assert f"at least `PARLEY_DRAIN_SECONDS` + {AFTER_DRAIN_S:.0f} s before it kills" in operations
 
 
 def test_envoy_drains_before_it_ends(rendering: Rendering) -> None:
@@ -62,4 +76,4 @@ def test_envoy_drains_before_it_ends(rendering: Rendering) -> None:
     arguments = container.spec["args"]
     accepting = float(arguments[arguments.index("--drain-time-s") + 1])
     assert accepting < kubernetes.ENVOY_DRAIN_S
-    assert container.pod["terminationGracePeriodSeconds"] >= kubernetes.ENVOY_DRAIN_S + MARGIN_S
+    assert container.pod["terminationGracePeriodSeconds"] >= kubernetes.ENVOY_DRAIN_S + ENVOY_MARGIN_S

@@ -101,6 +101,15 @@ async def test_plain_text_probe_of_every_port_fails(tls_stack: Stack) -> None:
     assert not [answer for answer in answers if answer.startswith(b"HTTP")]
 
 
+async def test_metrics_port_answers_plain_text_and_nothing_else(tls_stack: Stack) -> None:
+    addresses = [replica.metrics_address for _, replica in replicas(tls_stack)]
+    assert len(addresses) == 5
+    assert not set(addresses) & service_ports(tls_stack).keys()
+    for address in addresses:
+        assert b"parley_ring_members" in await asyncio.to_thread(fetch, f"http://{address}/metrics")
+    assert await asyncio.gather(*map(plain_health, addresses)) == [grpc.StatusCode.UNAVAILABLE] * len(addresses)
+
+
 async def test_health_port_answers_plain_text_and_nothing_else(tls_stack: Stack, world: World) -> None:
     address, user = tls_stack.chat_servers[0].spec.environment["PARLEY_HEALTH_LISTEN"], await world.user()
     assert await plain_health(address) is grpc.StatusCode.OK

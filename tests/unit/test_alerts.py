@@ -89,7 +89,8 @@ def test_prometheus_accepts_the_configuration_and_names_jobs_by_service(tmp_path
     assert f"{len(CASES)} rules found" in run_promtool("check", "config", tmp_path / "prometheus.yaml")
     kept = next(rule["regex"] for rule in scrape["relabel_configs"] if rule.get("action") == "keep")
     services = kept.removeprefix("(").removesuffix(");metrics")
-    assert alerts()["ParleyServerDown"]["expr"] == f'up{{job=~"{services}"}} == 0'
+    absent = " or ".join(f'absent(up{{job="{service}"}})' for service in services.split("|"))
+    assert alerts()["ParleyServerDown"]["expr"] == f'up{{job=~"{services}"}} == 0 or {absent}'
     labels = {rule.get("target_label"): rule["source_labels"] for rule in scrape["relabel_configs"]}
     assert labels["job"] == ["__meta_kubernetes_pod_label_app_kubernetes_io_name"]
     assert labels["instance"] == ["__meta_kubernetes_pod_name"]
@@ -118,6 +119,9 @@ def _tests_of(name: str, case: AlertCase) -> Iterator[dict[str, Any]]:
     fired = {"exp_labels": {**case.labels, **rule["labels"]}, "exp_annotations": rule["annotations"]}
     silent = [*range(case.earliest), *([] if case.over is None else [case.over])]
     yield _test(case.fires, [(name, case.minute, [fired]), *((name, minute, []) for minute in silent)])
+    for series, labels in case.fires_too:
+        also_fired = {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": rule["annotations"]}
+        yield _test(series, [(name, case.minute, [also_fired])])
     for series in case.quiet:
         yield _test(series, [(name, minute, []) for minute in range(LAST_MINUTE + 1)])
 

@@ -32,6 +32,7 @@ ID = "0123456789abcdef" * 2
         (f"ring --user alice --conversation {ID}", "Name a user or a conversation, not both."),
         ("servers --etcd localhost", "'localhost' is not an address of the form HOST:PORT."),
         ("servers --address host:port", "'host:port' is not an address"),
+        ("servers --address a:1,b:2", "'a:1,b:2' has several addresses; name one server, which then lists the others."),
         ("top --once --limit 101", "--limit"),
         ("dead-letters requeue", "Name the ids of dead letters, or --all."),
         ("dead-letters delete 1-0 --all", "Name the ids of dead letters, or --all."),
