@@ -131,6 +131,16 @@ def store_errors(timeout_s: float | None = OPERATION_TIMEOUT_S) -> Iterator[None
         raise
 
 
+@contextmanager
+def index_builds() -> Iterator[None]:
+    """Raise as `store_errors` does, without a limit of time: it takes hours to build the index of a large collection.
+
+    MongoDB aborts a build when the time limit of its client is over, and goes on with it when the client leaves.
+    """
+    with store_errors(timeout_s=None):
+        yield
+
+
 def is_unavailable(error: PyMongoError) -> bool:
     """Return True if the store could not be reached or could not confirm the outcome; False if it refused."""
     if isinstance(error, BulkWriteError):

@@ -46,6 +46,7 @@ from servicekit.transport import GATEWAY, OPERATOR, create_transport
 from servicekit.unary_calls import UnaryCalls
 
 STOP_TIMEOUT_S: Final = 2.0
+BUILD_NOTICE_S: Final = 30.0
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 Run = Callable[[], Coroutine[Any, Any, None]]
@@ -176,7 +177,7 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
         etcd = await stack.enter_async_context(Etcd.from_settings(settings))
         platform = Platform(name, settings, etcd, stack)
         try:
-            process = _Process(platform, await build(platform))
+            process = _Process(platform, await _wait_built(build(platform)))
         except StoreUnavailable as failure:
             raise ConfigurationError(
                 f"The server cannot start: {failure.message}. Start the store, or correct its address in the settings."
@@ -192,6 +193,14 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
                 f"A process that started later uses the server id {platform.membership.me.server_id}; "
                 "set another PARLEY_SERVER_ID."
             ) from None
+
+
+async def _wait_built(building: Awaitable[Service]) -> Service:
+    """Return the service once it is built, and log now and then that it is not: a large index takes hours to build."""
+    task = asyncio.ensure_future(building)
+    while not (await asyncio.wait([task], timeout=BUILD_NOTICE_S))[0]:
+        structlog.get_logger("service").info("waiting for the stores; MongoDB may be building an index of this release")
+    return task.result()
 
 
 def configure_tracing(name: str, settings: ServiceSettings) -> Callable[[], None]:

@@ -19,7 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.privacy import Privacy, WhoMayAdd
 from chat_service.accounts.user_search import SearchKeys, UserQuery
-from servicekit.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, index_builds, store_errors
 
 SEARCH_INDEX = "by_prefix"
 # The login name of a deleted account can be claimed after this time, so that its contacts are not misled at once.
@@ -42,7 +42,7 @@ class MongoAccountStore:
 
     async def ensure_indexes(self) -> None:
         """Create the indexes for searches, for accounts that are being deleted and for the expiry of released names."""
-        with store_errors(timeout_s=60.0):
+        with index_builds():
             await self._users.create_index([("leaving", ASCENDING)], sparse=True)
             await self._names.create_index([("released", ASCENDING)], expireAfterSeconds=NAME_QUARANTINE_S)
             await self._users.create_index(

@@ -14,7 +14,7 @@ from bson import Binary
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from servicekit.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, index_builds, store_errors
 from servicekit.rate_limiter import RateLimit
 
 ATTEMPTS: Final = "sign_in_tries"
@@ -31,7 +31,7 @@ class MongoAttemptCounter:
 
     async def ensure_indexes(self) -> None:
         """Create the TTL index that deletes full buckets."""
-        with store_errors(timeout_s=60.0):
+        with index_builds():
             await self._buckets.create_index([("full", ASCENDING)], expireAfterSeconds=FULL_BUCKET_TTL_S)
 
     async def take(self, key: str, limit: RateLimit, now_ms: int, n: int = 1) -> float:

@@ -46,7 +46,7 @@ from chat_service.storage.documents import (
 )
 from servicekit.batch_loader import BatchLoader
 from servicekit.errors import StoreUnavailable
-from servicekit.mongo import Database, Document, ensure_clustered, store_errors
+from servicekit.mongo import Database, Document, ensure_clustered, index_builds, store_errors
 from servicekit.tasks import gather_limited
 
 ENTRIES: Final = "entries"
@@ -81,7 +81,7 @@ class MongoLog:
 
     async def ensure_indexes(self) -> None:
         """Create the collection and its indexes unless they exist."""
-        with store_errors(timeout_s=60.0):
+        with index_builds():
             await ensure_clustered(self._database, ENTRIES)
             await self._entries.create_index([("c", 1), ("k", 1)], unique=True)
             await self._entries.create_index(STATE_CHANGES_INDEX, partialFilterExpression={"x": {"$exists": True}})

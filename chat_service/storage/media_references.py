@@ -17,7 +17,7 @@ from chat_service.history.message_search import SearchScope
 from chat_service.storage.conversations import CONVERSATIONS
 from chat_service.storage.documents import MESSAGE, encode_id, entry_id, entry_range
 from chat_service.storage.log import ENTRIES
-from servicekit.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, index_builds, store_errors
 
 MEDIA_INDEX: Final = "media"
 PICTURE_INDEX: Final = "picture"
@@ -35,7 +35,7 @@ class MongoMediaReferences:
 
     async def ensure_indexes(self) -> None:
         """Create the indexes unless they exist."""
-        with store_errors(timeout_s=60.0):
+        with index_builds():
             await self._entries.create_index(
                 [("f", 1), ("c", 1), ("_id", 1)], name=MEDIA_INDEX, partialFilterExpression={"f": {"$exists": True}}
             )

@@ -29,7 +29,7 @@ from chat_service.storage.conversations import CONVERSATIONS, decode_conversatio
 from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import EDITED, MESSAGE, encode_id, entry_id, entry_range, one_entry, seq_of
 from chat_service.storage.log import BY_ID, EDITS_INDEX, ENTRIES, STATE_CHANGES_INDEX
-from servicekit.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, index_builds, store_errors
 
 IDS_PER_BATCH: Final = 1000
 PICTURES_INDEX: Final = "pictures"
@@ -45,7 +45,7 @@ class MongoRetentionStore:
 
     async def ensure_indexes(self) -> None:
         """Create the indexes on `due`, on `under` and on changes of pictures unless they exist."""
-        with store_errors(timeout_s=60.0):
+        with index_builds():
             for field in ("due", "under"):
                 await self._conversations.create_index(
                     [(field, 1), ("_id", 1)], partialFilterExpression={field: {"$exists": True}}

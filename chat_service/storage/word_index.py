@@ -20,7 +20,7 @@ from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import CONVERSATIONS
 from chat_service.storage.documents import decode_entry, encode_id, entry_id, id_range
 from chat_service.storage.log import ENTRIES
-from servicekit.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, index_builds, store_errors
 
 WORD_INDEX: Final = "words"
 
@@ -34,7 +34,7 @@ class MongoWordIndex:
 
     async def ensure_indexes(self) -> None:
         """Create the index unless it exists."""
-        with store_errors(timeout_s=60.0):
+        with index_builds():
             await self._entries.create_index(
                 [("c", 1), ("w", 1), ("o", 1)], name=WORD_INDEX, partialFilterExpression={"w": {"$exists": True}}
             )

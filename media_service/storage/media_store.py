@@ -14,7 +14,7 @@ from media_service.model.media import MediaFacts, MediaFile, MediaState
 from media_service.model.media_store import Usage
 from media_service.storage.media_documents import decode_file, encode_facts, encode_failure, encode_file, encode_id
 from servicekit.failure import Failure
-from servicekit.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, index_builds, store_errors
 
 FILES: Final = "media_files"
 VISIBLE: Final = [int(state) for state in MediaState if state is not MediaState.REMOVED]
@@ -30,7 +30,7 @@ class MongoMediaStore:
     async def ensure_indexes(self) -> None:
         """Create the indexes unless they exist."""
         digest = {"sha": {"$exists": True}}
-        with store_errors(timeout_s=60.0):
+        with index_builds():
             await self._files.create_index([("owner", 1), ("request", 1)], name="request", unique=True)
             await self._files.create_index([("owner", 1), ("state", 1), ("bytes", 1)], name=USAGE_INDEX)
             await self._files.create_index([("owner", 1), ("_id", 1)], name="owner")

@@ -19,7 +19,7 @@ from notify_service.model.push import (
 )
 from notify_service.model.registration import ProviderKind, Registration
 from servicekit.errors import StoreUnavailable
-from servicekit.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, index_builds, store_errors
 
 TOKENS: Final = "notify_tokens"
 # Registrations of one token, or for one device, that may collide at the same moment.
@@ -38,7 +38,7 @@ class MongoTokenStore:
 
     async def ensure_indexes(self) -> None:
         """Create the index unless it exists."""
-        with store_errors():
+        with index_builds():
             await self._tokens.create_index([("u", 1), ("d", 1)], unique=True)
 
     async def put(self, registration: Registration) -> None:
