@@ -82,7 +82,12 @@ def render_configuration(
     if names is not None:
         for kind, parts in yaml.safe_load(_fill_template(_POD_TEMPLATE, values)).items():
             resources[kind] += parts
-    connections = door["filter_chains"][0]["filters"][-1]["typed_config"]
+    _complete_door(door["filter_chains"][0]["filters"][-1]["typed_config"], services, traces=traces)
+    return yaml.dump(configuration, Dumper=_PlainDumper, sort_keys=False, width=120)
+
+
+def _complete_door(connections: Node, services: Services, *, traces: bool) -> None:
+    """Give the connection manager of the listener for calls its refusals, and the routes and rules of the services."""
     if not traces:
         del connections["tracing"]
     replies = connections["local_reply_config"]
@@ -92,7 +97,6 @@ def render_configuration(
     host["routes"] = list(_routes(host["routes"], services))
     tokens = next(each for each in connections["http_filters"] if each["name"] == _TOKEN_FILTER)["typed_config"]
     tokens["rules"] = _token_rules(tokens["rules"], services)
-    return yaml.dump(configuration, Dumper=_PlainDumper, sort_keys=False, width=120)
 
 
 def _fill_template(template: Path, values: Mapping[str, object]) -> str:
