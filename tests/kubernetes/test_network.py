@@ -191,12 +191,16 @@ def test_prometheus_reaches_the_metrics_of_production_alone(production: Network)
             assert production.reaches(PROMETHEUS, pod, port) == expected, f"{pod.name}:{port}"
 
 
-def test_stores_of_production_are_reached_by_services_s3_by_envoy_and_etcd_by_the_operator(production: Network) -> None:
-    for service in SERVICES:
-        for port in STORE.ports:
-            assert production.reaches(production.pods[service], STORE, port), f"{service}:{port}"
+def test_each_store_of_production_is_reached_by_those_alone_that_use_it(production: Network) -> None:
+    users = {
+        "mongodb": SERVICES,
+        "etcd": (*SERVICES, "operator"),
+        "redis": ("chat", "presence", "notify"),
+        "s3": ("media", "envoy"),
+    }
+    assert users.keys() == STORE.ports.keys()
     for port in STORE.ports:
-        assert production.reaches(production.pods["envoy"], STORE, port) == (port == "s3"), port
-        assert production.reaches(production.pods["operator"], STORE, port) == (port == "etcd"), port
+        for pod in production.pods.values():
+            assert production.reaches(pod, STORE, port) == (pod.name in users[port]), f"{pod.name}:{port}"
         assert not production.reaches(STRANGER, STORE, port), port
         assert not production.reaches(OUTSIDE, STORE, port), port
