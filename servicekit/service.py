@@ -42,6 +42,7 @@ from servicekit.server import MAX_MESSAGE_BYTES, Server, start_exit_deadline, wa
 from servicekit.servicer_admin import ADMIN, AUDITED, AdminServicer
 from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 from servicekit.subjects import external_ids, native_ids
+from servicekit.tasks import cancel_requested
 from servicekit.transport import GATEWAY, OPERATOR, create_transport
 from servicekit.unary_calls import UnaryCalls
 
@@ -177,7 +178,7 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
         etcd = await stack.enter_async_context(Etcd.from_settings(settings))
         platform = Platform(name, settings, etcd, stack)
         try:
-            process = _Process(platform, await _wait_built(build(platform)))
+            process = _Process(platform, await _build_service(platform, build))
         except StoreUnavailable as failure:
             raise ConfigurationError(
                 f"The server cannot start: {failure.message}. Start the store, or correct its address in the settings."
@@ -195,12 +196,19 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
             ) from None
 
 
-async def _wait_built(building: Awaitable[Service]) -> Service:
-    """Return the service once it is built, and log now and then that it is not: a large index takes hours to build."""
-    task = asyncio.ensure_future(building)
-    while not (await asyncio.wait([task], timeout=BUILD_NOTICE_S))[0]:
+async def _build_service(platform: Platform[SettingsT], build: Build[SettingsT]) -> Service:
+    """Return the service, and log every BUILD_NOTICE_S that it is not built: a large index takes hours."""
+    notice = asyncio.create_task(_log_waiting())
+    try:
+        return await build(platform)
+    finally:
+        notice.cancel()
+
+
+async def _log_waiting() -> None:
+    while not cancel_requested():
+        await asyncio.sleep(BUILD_NOTICE_S)
         structlog.get_logger("service").info("waiting for the stores; MongoDB may be building an index of this release")
-    return task.result()
 
 
 def configure_tracing(name: str, settings: ServiceSettings) -> Callable[[], None]:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio
 
 from devstack.binaries import server_binary
 from devstack.envoy_template import render_configuration
@@ -20,6 +26,32 @@ from tools import kubernetes
 # The seconds of the tests, instead of those of the manifest.
 ACCEPTING_S: Final = 2
 DRAIN_S: Final = 4
+
+
+@asynccontextmanager
+async def running_pod(
+    folder: Path,
+    *interceptors: grpc.aio.ServerInterceptor,
+    health: aio.HealthServicer | None = None,
+    **others: object,
+) -> AsyncIterator[EnvoyPod]:
+    """Run an `EnvoyPod` with `others` in front of a server behind the interceptors, which by default is serving."""
+    if health is None:
+        health = aio.HealthServicer()
+        await health.set("", health_pb2.HealthCheckResponse.SERVING)
+    async with AsyncExitStack() as stack:
+        block = PortBlock()
+        stack.callback(block.release)
+        pod = EnvoyPod(folder, block, **others)
+        server = grpc.aio.server(interceptors=interceptors)
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        server.add_insecure_port(f"{LOOPBACK}:{pod.server_port}")
+        await server.start()
+        stack.push_async_callback(server.stop, None)
+        pod.process.start()
+        stack.callback(pod.process.kill)
+        await asyncio.to_thread(pod.process.wait_healthy)
+        yield pod
 
 
 class EnvoyPod:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio
 
-from devstack.ports import LOOPBACK, PortBlock
+from devstack.ports import LOOPBACK
 from servicekit.audit import client_address
 from tests.eventually import eventually
-from tests.kubernetes.envoy_pod import EnvoyPod
+from tests.kubernetes.envoy_pod import EnvoyPod, running_pod
 from tests.kubernetes.test_autoscaling import metrics_of_pods
 
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
@@ -42,26 +41,6 @@ class MetadataRecorder(grpc.aio.ServerInterceptor):
         if MARK in metadata:
             self.metadata.append(metadata)
         return await continuation(handler_call_details)
-
-
-@asynccontextmanager
-async def running_pod(folder: Path, recorder: MetadataRecorder, **values: object) -> AsyncIterator[EnvoyPod]:
-    """Run an Envoy with these values of the template, in front of a server with the recorder."""
-    async with AsyncExitStack() as stack:
-        block = PortBlock()
-        stack.callback(block.release)
-        pod = EnvoyPod(folder, block, **values)
-        servicer = aio.HealthServicer()
-        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        server = grpc.aio.server(interceptors=[recorder])
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        server.add_insecure_port(f"{LOOPBACK}:{pod.server_port}")
-        await server.start()
-        stack.push_async_callback(server.stop, None)
-        pod.process.start()
-        stack.callback(pod.process.kill)
-        await asyncio.to_thread(pod.process.wait_healthy)
-        yield pod
 
 
 async def address_at_the_server(pod: EnvoyPod, recorder: MetadataRecorder, **headers: str) -> str:
@@ -128,7 +107,7 @@ async def is_closed_by_envoy(pod: EnvoyPod, stack: AsyncExitStack) -> bool:
 
 @pytest.mark.parametrize("limit", [{"MAX_HEAP_BYTES": 1 << 20}, {"MAX_CONNECTIONS": 1}])
 async def test_overloaded_envoy_refuses_clients_and_is_still_watched_and_drained(
-    tmp_path: Path, limit: dict[str, int]
+    tmp_path: Path, limit: dict[str, Any]
 ) -> None:
     async with running_pod(tmp_path, MetadataRecorder(), **limit) as pod, AsyncExitStack() as stack:
         await eventually(lambda: is_closed_by_envoy(pod, stack))

@@ -15,9 +15,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio
 
-from devstack.ports import LOOPBACK, PortBlock
 from tests.eventually import eventually
-from tests.kubernetes.envoy_pod import DRAIN_S, EnvoyPod
+from tests.kubernetes.envoy_pod import DRAIN_S, EnvoyPod, running_pod
 
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -38,18 +37,7 @@ async def health() -> aio.HealthServicer:
 
 @pytest.fixture
 async def pod(tmp_path: Path, health: aio.HealthServicer) -> AsyncIterator[EnvoyPod]:
-    async with AsyncExitStack() as stack:
-        block = PortBlock()
-        stack.callback(block.release)
-        pod = EnvoyPod(tmp_path, block)
-        server = grpc.aio.server()
-        health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        server.add_insecure_port(f"{LOOPBACK}:{pod.server_port}")
-        await server.start()
-        stack.push_async_callback(server.stop, None)
-        pod.process.start()
-        stack.callback(pod.process.kill)
-        await asyncio.to_thread(pod.process.wait_healthy)
+    async with running_pod(tmp_path, health=health) as pod:
         yield pod
 
 

@@ -55,6 +55,14 @@ def wait_started(service: subprocess.Popen[str]) -> None:
     assert "etcd unreachable" in service.stderr.readline()
 
 
+def test_service_that_waits_for_its_stores_says_so(tmp_path: Path) -> None:
+    build = "from servicekit import service; service.BUILD_NOTICE_S = 0.01; await asyncio.Event().wait()"
+    with start(tmp_path, build) as service:
+        assert service.stderr is not None
+        assert "waiting for the stores" in service.stderr.readline()
+        service.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_before_the_registration_stops_the_service(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path, "return Service(public=[])") as service:
